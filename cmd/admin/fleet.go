@@ -22,9 +22,9 @@ import (
 	"statusworker/consumer"
 )
 
-// fleet takes the overviews that one worker reports for all. The worker whose key is first inspects the broker, so that
-// the cost for the broker does not depend on the number of workers.
-type fleet struct {
+// fleetReporter takes the overviews that one worker reports for all. The worker whose key is first inspects the broker,
+// so that the cost for the broker does not depend on the number of workers.
+type fleetReporter struct {
 	worker     *consumer.Worker
 	inspector  *overview.Inspector
 	every      time.Duration // how often the first worker inspects the broker
@@ -53,9 +53,12 @@ const (
 	checkFirst = time.Second
 )
 
-func newFleet(worker *consumer.Worker, js jetstream.JetStream, every time.Duration, log logrus.FieldLogger) *fleet {
+// newFleetReporter starts a goroutine, which close ends.
+func newFleetReporter(
+	worker *consumer.Worker, js jetstream.JetStream, every time.Duration, log logrus.FieldLogger,
+) *fleetReporter {
 	ctx, stop := context.WithCancel(context.Background())
-	f := &fleet{
+	f := &fleetReporter{
 		worker:    worker,
 		inspector: overview.New(permission.Wrap(js, patience.Guarded(js.Conn())), worker.Namespace(), time.Now),
 		every:     every,
@@ -71,7 +74,7 @@ func newFleet(worker *consumer.Worker, js jetstream.JetStream, every time.Durati
 }
 
 // keep inspects the broker repeatedly while this worker is the first.
-func (f *fleet) keep(ctx context.Context) {
+func (f *fleetReporter) keep(ctx context.Context) {
 	check := min(checkFirst, f.every)
 	timer := time.NewTimer(check)
 	defer timer.Stop()
@@ -96,7 +99,7 @@ func (f *fleet) keep(ctx context.Context) {
 }
 
 // logNew logs the problems of an inspection that the one before it did not have.
-func (f *fleet) logNew(before, now overview.Overview) {
+func (f *fleetReporter) logNew(before, now overview.Overview) {
 	if len(now.Denied) > 0 && !slices.Equal(before.Denied, now.Denied) {
 		f.log.WithField("subjects", now.Denied).
 			Warn("permission missing; no metric shows whether consumers of outcomes keep up")
@@ -130,7 +133,7 @@ func pause(every time.Duration, err error) time.Duration {
 }
 
 // inspect returns an overview that is no older than age. Concurrent calls share one inspection.
-func (f *fleet) inspect(ctx context.Context, age time.Duration) (*inspected, error) {
+func (f *fleetReporter) inspect(ctx context.Context, age time.Duration) (*inspected, error) {
 	l, err, _ := f.inspecting.Do("", func() (any, error) {
 		if l := f.last.Load(); l != nil && time.Since(l.at) <= age {
 			return l, nil
@@ -154,14 +157,15 @@ func (f *fleet) inspect(ctx context.Context, age time.Duration) (*inspected, err
 
 // current returns the last overview of the first worker, or nil if it has expired. Other workers return nil even after
 // a request for an overview, so that Prometheus does not scrape the metrics of the fleet twice.
-func (f *fleet) current() *overview.Overview {
+func (f *fleetReporter) current() *overview.Overview {
 	if l := f.last.Load(); l != nil && time.Since(l.at) < maxAge && f.worker.First() {
 		return &l.overview
 	}
 	return nil
 }
 
-func (f *fleet) close() {
+// close ends the goroutine, and waits until an inspection in progress has ended.
+func (f *fleetReporter) close() {
 	f.stop()
 	<-f.stopped
 }
@@ -174,7 +178,7 @@ type statusz struct {
 }
 
 // serve answers with an overview, at most two seconds old.
-func (f *fleet) serve(w http.ResponseWriter, r *http.Request) {
+func (f *fleetReporter) serve(w http.ResponseWriter, r *http.Request) {
 	const freshFor = 2 * time.Second
 	l, err := f.inspect(context.WithoutCancel(r.Context()), freshFor) // other requests may share the inspection
 	if err != nil {

@@ -19,7 +19,7 @@ type watched struct {
 	worker   *consumer.Worker
 	outcomes *publisher.Publisher
 	nc       *nats.Conn
-	fleet    *fleet
+	fleet    *fleetReporter
 }
 
 // scrape collects metrics at each scrape. Before there is a worker, it reports readiness, the connection, and counters

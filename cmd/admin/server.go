@@ -130,7 +130,8 @@ func (s *Server) Waiting(what string) { s.waiting.Store(&what) }
 // Connected sets the connection that metrics report before there is a worker.
 func (s *Server) Connected(nc *nats.Conn) { s.nc.Store(nc) }
 
-// Watch sets the worker that the server reports. It logs foreign consumers and undelivered messages.
+// Watch sets the worker that the server reports. It starts a goroutine, which [Server.Close] ends: while the worker is
+// the first of the fleet, it inspects the broker, and logs foreign consumers and undelivered messages.
 func (s *Server) Watch(
 	worker *consumer.Worker,
 	outcomes *publisher.Publisher,
@@ -138,14 +139,15 @@ func (s *Server) Watch(
 	log logrus.FieldLogger,
 ) {
 	s.Connected(js.Conn())
-	fleet := newFleet(worker, js, s.times.inspect, log)
+	fleet := newFleetReporter(worker, js, s.times.inspect, log)
 	s.watched.Store(&watched{worker: worker, outcomes: outcomes, nc: js.Conn(), fleet: fleet})
 }
 
 // Stopping makes /readyz report that the worker is stopping.
 func (s *Server) Stopping() { s.stopping.Store(true) }
 
-// Close stops listening, and waits up to one second for requests in progress.
+// Close stops listening, and waits up to one second for requests in progress. It then ends the goroutine of
+// [Server.Watch], and waits for it.
 func (s *Server) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

@@ -33,13 +33,14 @@ type Inspector struct {
 // countPause is for how many times the duration of a count the next one is delayed.
 const countPause = 50
 
-// New returns an inspector. It paces counts by now.
+// New returns an inspector, which sends no request until [Inspector.Take]. By the clock now it decides when to count
+// again.
 func New(js jetstream.JetStream, n schema.Namespace, now func() time.Time) *Inspector {
 	return &Inspector{js: js, names: n, now: now}
 }
 
-// Take takes an overview. It reports missing streams and consumers in the overview; an error means that a request
-// failed.
+// Take reads the state of the streams, consumers and workers from the broker. Missing streams and consumers are no
+// error: see [Overview.Missing]. An error means that a request failed; then the overview is not complete.
 func (v *Inspector) Take(ctx context.Context) (Overview, error) { return v.take(ctx, true) }
 
 // TakeWithoutOutcomes is Take without the numbers of outcomes. Counting these needs the permission to create consumers,

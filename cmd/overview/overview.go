@@ -29,7 +29,8 @@ type Overview struct {
 	// Intake is nil with redelivery nak, where the lanes have the declared messages.
 	Intake *Intake `json:"intake,omitempty"`
 	Lanes  []Lane  `json:"lanes"`
-	// Waiting is that of all lanes: their sum, as of CountedAt, or as of At if they are not counted. It is nil with
+	// Waiting is the number of reservations of all lanes. It is the sum of the lanes' numbers, as of CountedAt. If the
+	// lanes are not counted, it is computed from the number of messages in the polls stream, as of At. It is nil with
 	// redelivery nak.
 	Waiting *uint64 `json:"waiting,omitempty"`
 	// Overdue is nil with redelivery nak.
@@ -60,11 +61,12 @@ type MissingError struct {
 	Redelivery consumer.Mode
 }
 
+// Error says what is missing. The commands add how to create it.
 func (e *MissingError) Error() string {
 	if e.Nothing {
 		return "nothing is provisioned"
 	}
-	return "missing: " + strings.Join(e.Missing, ", ")
+	return "streams or consumers are missing: " + strings.Join(e.Missing, ", ")
 }
 
 // Provisioned returns nil if no stream and no consumer is missing, and a [*MissingError] otherwise.

@@ -101,7 +101,7 @@ func TestDelayedAcknowledgement(t *testing.T) {
 	for name, pending := range map[string]uint64{"backlog": backlog, "no backlog": backlog - 1} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				s := atGuidance(t, consumer.Schedule)
+				s := withRealIntervals(t, consumer.Schedule)
 				id := s.Declare(schema.Audio, simulator.Never())
 				w := s.Start(stage.Ports{Broker: pulls{Broker: s.Fake, pending: pending}})
 				s.WaitPollsOf(id, 1)
@@ -124,7 +124,7 @@ func TestDelayedAcknowledgement(t *testing.T) {
 // If a worker dies with a delayed acknowledgement, the message is redelivered, and another worker drops it.
 func TestDiesWithADelayedAcknowledgement(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		s := atGuidance(t, consumer.Schedule)
+		s := withRealIntervals(t, consumer.Schedule)
 		declared := time.Now()
 		id := s.Declare(schema.Audio, pendingFor(1))
 		m := &mortal{Broker: s.Fake, died: make(chan struct{})}
@@ -150,7 +150,7 @@ func TestDiesWithADelayedAcknowledgement(t *testing.T) {
 // twice, also if a worker dies meanwhile.
 func TestBacklogAfterAnOutage(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		s := atGuidance(t, consumer.Schedule)
+		s := withRealIntervals(t, consumer.Schedule)
 		const n = 2 * backlog
 		s.Vendor.SetFaults(simulator.Refusal(http.StatusServiceUnavailable))
 		m := &mortal{Broker: s.Fake, died: make(chan struct{})}

@@ -368,7 +368,8 @@ func TestDecideVendorFailureEndsNothing(t *testing.T) {
 	}
 }
 
-func TestDecideSaysWhyAndWhat(t *testing.T) {
+// A decision has a reason, whatever the answer of the vendor is.
+func TestDecisionsAreExplained(t *testing.T) {
 	for _, age := range []time.Duration{young, grace + 1, deadline + 1} {
 		for _, status := range append(schema.Statuses(), "reticulating") {
 			checkDecision(t, row{facts: facts(status, "")}.aged(age).facts)

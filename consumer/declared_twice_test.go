@@ -319,7 +319,7 @@ func TestDueMessageWithoutAReservation(t *testing.T) {
 	})
 }
 
-// Such a message does not replace the reservation of an interaction that is polled.
+// A due message that no reservation made does not replace the reservation of an interaction that is polled.
 func TestDueMessageBesideAReservation(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := inMemory(t, consumer.Schedule, nil)

@@ -15,7 +15,7 @@ import (
 // deleted. However many they are, they do not delay the intake of others.
 func TestIntakePassesMessagesThatWait(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		s := atGuidance(t, consumer.Schedule)
+		s := withRealIntervals(t, consumer.Schedule)
 		generation := time.Now().UTC().Format(time.RFC3339Nano)
 		time.Sleep(time.Second)
 		for i := range 6000 {

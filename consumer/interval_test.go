@@ -14,8 +14,8 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// atGuidance makes a stage in memory whose workers keep the vendor's polling guidance, with jitter at its mean.
-func atGuidance(t *testing.T, mode consumer.Mode) *testStage {
+// withRealIntervals makes a stage in memory whose workers have the default poll intervals, and the mean jitter.
+func withRealIntervals(t *testing.T, mode consumer.Mode) *testStage {
 	t.Helper()
 	return inMemory(t, mode, func(c *consumer.Config) {
 		c.Intervals, c.Jitter = consumer.Guidance, func() float64 { return 0.5 }
@@ -56,7 +56,7 @@ func pendingFor(polls int) simulator.Script {
 
 func TestPolledAtTheInterval(t *testing.T) {
 	bubbles(t, func(t *testing.T, mode consumer.Mode) {
-		s := atGuidance(t, mode)
+		s := withRealIntervals(t, mode)
 		declared := time.Now()
 		id := s.Declare(schema.Audio, pendingFor(2))
 		s.Start()
@@ -73,7 +73,7 @@ func TestPolledAtTheInterval(t *testing.T) {
 // An interaction whose first polls fail is polled later, and processed.
 func TestVendorUnavailableForSomePolls(t *testing.T) {
 	bubbles(t, func(t *testing.T, mode consumer.Mode) {
-		s := atGuidance(t, mode)
+		s := withRealIntervals(t, mode)
 		declared := time.Now()
 		unavailable := simulator.Refusal(http.StatusServiceUnavailable).On(1, 3)
 		id := s.Declare(schema.Audio, simulator.Processed(0).With(unavailable))
@@ -136,7 +136,7 @@ func (m *mortal) Publish(ctx context.Context, p broker.Publication) (broker.Ack,
 // allows.
 func TestKilledBeforeItSettles(t *testing.T) {
 	bubbles(t, func(t *testing.T, mode consumer.Mode) {
-		s := atGuidance(t, mode)
+		s := withRealIntervals(t, mode)
 		declared := time.Now()
 		id := s.Declare(schema.Audio, pendingFor(1))
 		m := &mortal{Broker: s.Fake, died: make(chan struct{})}

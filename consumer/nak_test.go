@@ -62,7 +62,7 @@ func TestNaksReadOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				s := atGuidance(t, consumer.Nak)
+				s := withRealIntervals(t, consumer.Nak)
 				declared := time.Now()
 				id := s.Declare(schema.Audio, pendingFor(tt.polls-1))
 				want := s.startCounted()
@@ -78,7 +78,7 @@ func TestNaksReadOnce(t *testing.T) {
 // Each worker reads for itself.
 func TestNaksReadOncePerWorker(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		s := atGuidance(t, consumer.Nak)
+		s := withRealIntervals(t, consumer.Nak)
 		id := s.Declare(schema.Audio, pendingFor(3))
 		first := s.Start()
 		s.WaitPollsOf(id, 2)
@@ -92,7 +92,7 @@ func TestNaksReadOncePerWorker(t *testing.T) {
 // The ack of an ended interaction is lost. Its message is redelivered, and what is stored is read again.
 func TestNaksReadAgainAfterTheEnd(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		s := atGuidance(t, consumer.Nak)
+		s := withRealIntervals(t, consumer.Nak)
 		s.Fake.Inject(fake.Fault{Op: fake.AckConfirmed, Lost: fake.Request})
 		id := s.Declare(schema.Audio, simulator.Processed(0))
 		want := s.startCounted()
@@ -127,7 +127,7 @@ func TestNaksAndAnOutcomeOfAnotherGeneration(t *testing.T) {
 		for kind, made := range outcome {
 			t.Run(name+", "+kind, func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
-					s := atGuidance(t, consumer.Nak)
+					s := withRealIntervals(t, consumer.Nak)
 					id := uuid.NewString()
 					s.Vendor.Declare(id, tt.script)
 					declared := time.Now()
@@ -151,7 +151,7 @@ func TestNaksAndAnOutcomeOfAnotherGeneration(t *testing.T) {
 // remember that: the next read shows the first message, and the second one waits for its outcome.
 func TestNaksDoNotRememberAnOldRead(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		s := atGuidance(t, consumer.Nak)
+		s := withRealIntervals(t, consumer.Nak)
 		id := s.Declare(schema.Audio, pendingFor(1000))
 		lane := ns.PollConsumer(schema.Audio)
 		s.Check(s.Fake.Puller(ns.StreamDeclared(), lane).Pull(1, time.Second, func(broker.Delivery) {}))

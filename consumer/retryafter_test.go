@@ -58,7 +58,7 @@ func TestLongRetryAfterIsNotStored(t *testing.T) {
 	})
 }
 
-// It does not delay an interaction beyond its deadline, when another worker can poll.
+// A long Retry-After does not delay an interaction beyond its deadline, when another worker can poll.
 func TestLongRetryAfterKeepsTheDeadline(t *testing.T) {
 	bubbles(t, func(t *testing.T, mode consumer.Mode) {
 		const deadline = 5 * time.Second

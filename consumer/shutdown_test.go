@@ -147,7 +147,8 @@ func TestClosedConnectionIsFatal(t *testing.T) {
 	})
 }
 
-// It also ends the worker while no lane pulls, because the worker has no share of the rate limit yet.
+// A closed connection also ends a worker whose lanes do not pull, because the worker has no share of the rate limit
+// yet.
 func TestClosedConnectionIsFatalWithoutAShare(t *testing.T) {
 	bubbles(t, func(t *testing.T, mode consumer.Mode) {
 		s := inMemory(t, mode, func(c *consumer.Config) { c.MaxPollsPerSecond = 5 })

@@ -18,8 +18,7 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// chats polls chats at the vendor's guidance for some time, and returns the times between their polls, in order. No
-// poll may be early.
+// chats polls chats for some time, and returns the times between their polls, in order. No poll may be early.
 func (s *testStage) chats(n int, during time.Duration, p ...stage.Ports) (gaps []time.Duration) {
 	s.T.Helper()
 	var ids []string
@@ -51,7 +50,7 @@ func mean(gaps []time.Duration) time.Duration {
 	return sum / time.Duration(len(gaps))
 }
 
-// aimed is the largest mean interval of a chat that is aimed at: 1.03 times the guidance, and 0.35 s.
+// aimed is the maximum mean time between two polls of a chat: 1.03 times the poll interval of 5 s, plus 0.35 s.
 const aimed = 5500 * time.Millisecond
 
 // slowStores is a broker that takes some time to store a reservation.
@@ -102,7 +101,7 @@ func TestTightIntervals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				s := atGuidance(t, consumer.Schedule)
+				s := withRealIntervals(t, consumer.Schedule)
 				s.Config.Concurrency = 16
 				ports := stage.Ports{Client: s.slowVendor(tt.connects, tt.answers, tt.closes)}
 				if tt.stores != nil {

@@ -80,7 +80,7 @@ func TestTopology(t *testing.T) {
 		c := nak.Consumers[i].Config
 		if c.AckWait != consumer.Guidance.Of(typ)+8*time.Second || c.MaxAckPending != -1 ||
 			c.FilterSubject != ns.DeclaredSubject(typ, "*") {
-			t.Errorf("consumer %s: %+v, want an ack wait of guidance, timeout and 5 s, unlimited acks pending, and "+
+			t.Errorf("consumer %s: %+v, want an ack wait of interval, timeout and 5 s, unlimited acks pending, and "+
 				"the subjects of its type", c.Durable, c)
 		}
 	}

@@ -117,7 +117,7 @@ func TestSlowWritesMakePollsRarer(t *testing.T) {
 	}
 }
 
-// What is due by the interval alone.
+// The guard is the time until an answer, within limits that depend on the interval.
 func TestGuard(t *testing.T) {
 	for _, tt := range []struct{ interval, answers, want time.Duration }{
 		{30 * time.Second, 0, minGuard},

@@ -50,7 +50,8 @@ func TestReplacedBehindTheDueMessage(t *testing.T) {
 	}
 }
 
-// As above, with a tombstone: the due message is dropped.
+// A tombstone replaces a reservation at the moment at which the reservation falls due: it is stored after the due
+// message, and the due message is dropped.
 func TestTombstoneBehindTheDueMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEarly(t)

@@ -98,7 +98,7 @@ func (p *publishing) reconcile(ctx context.Context) (progress bool, err error) {
 	}
 	plan := found.Publish(p.wanted...)
 	if plan.HalfSuccess {
-		rest, err := p.unfinished(ctx, p.todo[0], plan.By)
+		rest, err := p.allProcessed(ctx, p.todo[0], plan.By)
 		if err != nil {
 			return false, err
 		}

@@ -45,8 +45,8 @@ type Publisher struct {
 
 // Stats are the counters of a Publisher since it was created.
 type Stats struct {
-	// Published is the number of events that this publisher stored: processed events by destination in Processed, and
-	// dead letters by reason in Failed.
+	// Published is the number of outcomes that this publisher has stored. Processed is the number of processed events
+	// among them, by destination, and Failed that of dead letters, by reason.
 	Published uint64
 	Processed map[schema.Destination]uint64
 	Failed    map[schema.Reason]uint64

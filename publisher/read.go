@@ -72,9 +72,9 @@ func (p *Publisher) stored(ctx context.Context, o schema.Outcome) (lifecycle.Sna
 	return found, nil
 }
 
-// unfinished returns all processed events of a generation, built from the one that is stored (success). dropped is the
-// dead letter that they replace. Only on a stream without atomic batches can one be stored without the others.
-func (p *Publisher) unfinished(
+// allProcessed returns all processed events of a generation, built from the one that is stored (success). dropped is
+// the dead letter that they replace. Only on a stream without atomic batches can one be stored without the others.
+func (p *Publisher) allProcessed(
 	ctx context.Context, dropped schema.Outcome, success lifecycle.Outcome,
 ) ([]schema.Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)

@@ -16,9 +16,13 @@ const DefaultMaxAge = 14 * 24 * time.Hour
 // Choices are the settings of the outcomes stream that an operator may choose.
 type Choices struct {
 	Namespace schema.Namespace
-	Replicas  int
-	MaxAge    time.Duration
-	// MaxBytes is the maximum size; 0 is unlimited. At the limit the broker deletes the oldest outcomes.
+	// Replicas is the number of replicas; 0 is 1.
+	Replicas int
+	// MaxAge is the age at which the broker deletes an outcome; 0 is no limit. [DefaultMaxAge] is the default of the
+	// commands.
+	MaxAge time.Duration
+	// MaxBytes is the maximum size; 0 is no limit. At the limit the broker deletes the oldest outcomes, also those that
+	// no consumer has read.
 	MaxBytes int64
 }
 

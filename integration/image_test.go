@@ -45,7 +45,7 @@ func TestImage(t *testing.T) {
 	declare := startImage(ctx, t, image, env, wait.ForExit(), "declare", "--type", "chat", id)
 	awaitExit(ctx, t, declare)
 
-	oracle := harness.Watch(t, broker.URL)
+	oracle := harness.StartOracle(t, broker.URL)
 	want := harness.Expected{}
 	want.Add(id, "processed.cxai")
 	worker := startImage(ctx, t, image, env, nil)

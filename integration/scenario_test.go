@@ -66,7 +66,7 @@ func newScenario(t *testing.T, at setting) *scenario {
 		at.intervals = scaled
 	}
 	at.url = at.inAccount(at.url)
-	harness.Worker(t) // the timeout does not include the build
+	harness.WorkerBinary(t) // the timeout does not include the build
 	if at.replicas == 0 {
 		at.replicas = 1
 	}
@@ -78,7 +78,7 @@ func newScenario(t *testing.T, at setting) *scenario {
 		want: harness.Expected{}, types: make(map[string]schema.Type),
 	}
 	provision(t, at.url, at.mode, at.replicas, at.intervals, at.env...)
-	s.oracle = harness.Watch(t, at.url)
+	s.oracle = harness.StartOracle(t, at.url)
 	return s
 }
 

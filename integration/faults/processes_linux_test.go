@@ -131,7 +131,7 @@ func natsServer(t *testing.T) string {
 // workerBuilds builds the worker twice, with different versions.
 func workerBuilds(t *testing.T) []string {
 	folder := t.TempDir()
-	builds := []string{harness.Worker(t), filepath.Join(folder, "statusworker-other")}
+	builds := []string{harness.WorkerBinary(t), filepath.Join(folder, "statusworker-other")}
 	build(t, nil, "-ldflags=-s -w -X main.version=0.0.0-other", "-o", builds[1], "statusworker/cmd/statusworker")
 	return builds
 }

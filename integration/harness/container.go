@@ -79,13 +79,13 @@ func (c *Container) Launch(ctx context.Context) error {
 // Pause stops all processes of the container, as SIGSTOP does, until Unpause.
 func (c *Container) Pause(ctx context.Context) error {
 	_, err := c.client.ContainerPause(ctx, c.container.GetContainerID(), client.ContainerPauseOptions{})
-	return err
+	return wrapped(err, "pausing %s", c.Name)
 }
 
 // Unpause ends a pause.
 func (c *Container) Unpause(ctx context.Context) error {
 	_, err := c.client.ContainerUnpause(ctx, c.container.GetContainerID(), client.ContainerUnpauseOptions{})
-	return err
+	return wrapped(err, "unpausing %s", c.Name)
 }
 
 // State returns the state of the container: whether it runs, and the exit code of its last end.
@@ -123,7 +123,7 @@ func (c *Container) Unplug(ctx context.Context, name string) error {
 	_, err := c.client.NetworkDisconnect(ctx, name, client.NetworkDisconnectOptions{
 		Container: c.container.GetContainerID(), Force: true,
 	})
-	return err
+	return wrapped(err, "disconnecting %s from network %s", c.Name, name)
 }
 
 // Plug connects the container to a network again, under its name.
@@ -131,7 +131,7 @@ func (c *Container) Plug(ctx context.Context, name string) error {
 	_, err := c.client.NetworkConnect(ctx, name, client.NetworkConnectOptions{
 		Container: c.container.GetContainerID(), EndpointConfig: &network.EndpointSettings{Aliases: []string{c.Name}},
 	})
-	return err
+	return wrapped(err, "connecting %s to network %s", c.Name, name)
 }
 
 // Links returns the links of the running container, for faults of its network.
@@ -151,10 +151,15 @@ func (c *Container) Remove(ctx context.Context) error {
 	_, err := c.client.ContainerRemove(ctx, c.container.GetContainerID(), client.ContainerRemoveOptions{
 		Force: true, RemoveVolumes: true,
 	})
-	if err != nil {
-		return fmt.Errorf("removing container %s: %w", c.Name, err)
+	return wrapped(err, "removing container %s", c.Name)
+}
+
+// wrapped adds what failed to an error. It returns nil if err is nil.
+func wrapped(err error, what string, args ...any) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%s: %w", fmt.Sprintf(what, args...), err)
 }
 
 // Log returns what the container has printed so far.
@@ -163,11 +168,11 @@ func (c *Container) Log(ctx context.Context) (string, error) { return containerL
 func containerLog(ctx context.Context, c testcontainers.Container) (string, error) {
 	r, err := c.Logs(ctx)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("requesting the log of container %s: %w", c.GetContainerID(), err)
 	}
 	defer r.Close()
 	b, err := io.ReadAll(r)
-	return string(b), err
+	return string(b), wrapped(err, "reading the log of container %s", c.GetContainerID())
 }
 
 // Gateway returns the address of this host on a network, at which the network's containers reach it.

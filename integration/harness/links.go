@@ -73,10 +73,10 @@ func (d Loss) rules() (all [][]string) {
 	return all
 }
 
-// Drop adds rules.
+// Drop makes the container lose packets as the losses say, until [Links.Undrop].
 func (l Links) Drop(ctx context.Context, drops ...Loss) error { return l.change(ctx, "-I", drops) }
 
-// Undrop removes rules that Drop has added.
+// Undrop ends losses that Drop has begun.
 func (l Links) Undrop(ctx context.Context, drops ...Loss) error { return l.change(ctx, "-D", drops) }
 
 func (l Links) change(ctx context.Context, command string, drops []Loss) error {
@@ -90,7 +90,7 @@ func (l Links) change(ctx context.Context, command string, drops []Loss) error {
 	return errors.Join(errs...)
 }
 
-// Shape is what a container's sent packets meet on one link.
+// Shape limits what a container sends on one link: it delays packets, and limits their rate.
 type Shape struct {
 	// Delay and Jitter are added to each packet, if the kernel has netem. Otherwise the rate is limited to Rate or to
 	// SlowRate, and packets wait for at most Delay and Jitter: longer queues are dropped.

@@ -48,8 +48,8 @@ type Oracle struct {
 // oraclePrefix is the prefix of the names of the oracle's consumers.
 const oraclePrefix = "oracle"
 
-// Watch starts an oracle on the outcome stream, which must exist. The oracle stops when the test ends.
-func Watch(t testing.TB, url string) *Oracle {
+// StartOracle starts an oracle on the outcome stream, which must exist. The oracle stops when the test ends.
+func StartOracle(t testing.TB, url string) *Oracle {
 	t.Helper()
 	js := JetStream(t, url)
 	consumer, err := js.OrderedConsumer(

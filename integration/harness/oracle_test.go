@@ -35,7 +35,7 @@ func TestOracle(t *testing.T) {
 	url := inProcess(t)
 	js := JetStream(t, url)
 	outcomeStream(t, js, 1)
-	o := Watch(t, url)
+	o := StartOracle(t, url)
 	want := Expected{}
 	want.Add(id(1), "processed.transcript", "processed.cxai")
 	want.Add(id(2), "failed.not_found")

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// Worker returns the path of the statusworker binary. It is built once for each test process.
-func Worker(t testing.TB) string {
+// WorkerBinary returns the path of the statusworker binary. It is built once for each test process.
+func WorkerBinary(t testing.TB) string {
 	t.Helper()
 	path, err := worker()
 	Check(t, err)
@@ -74,7 +74,8 @@ func StartProcess(t testing.TB, name, path string, env []string, args ...string)
 func StartWorker(t testing.TB, name string, env []string, args ...string) *Process {
 	t.Helper()
 	// Port 0, because several workers run on this host.
-	return StartProcess(t, name, Worker(t), append([]string{"STATUSWORKER_ADMIN_ADDR=127.0.0.1:0"}, env...), args...)
+	env = append([]string{"STATUSWORKER_ADMIN_ADDR=127.0.0.1:0"}, env...)
+	return StartProcess(t, name, WorkerBinary(t), env, args...)
 }
 
 // bareEnv returns the variables of the environment that any program needs.
@@ -195,7 +196,7 @@ func (p *Process) Wait(ctx context.Context) (int, error) {
 // output.
 func RunWorker(t testing.TB, env []string, args ...string) (code int, output string) {
 	t.Helper()
-	Worker(t) // the minute does not include the build
+	WorkerBinary(t) // the minute does not include the build
 	ctx := Context(t, time.Minute)
 	p := StartWorker(t, "statusworker", env, args...)
 	code, err := p.Wait(ctx)

@@ -22,8 +22,8 @@ const envReaper = "STATUSWORKER_TEST_REAPER"
 
 var runName = sync.OnceValue(func() string { return fmt.Sprintf("%d-%d", os.Getpid(), time.Now().UnixNano()) })
 
-// Labels returns the labels that a container needs that a test creates without the harness. The reaper removes
-// containers by them when the test process ends without cleaning up.
+// Labels returns the labels for a container or network that a test creates itself. By these labels the reaper finds
+// what it must remove when the test process ends without cleaning up.
 func Labels(t testing.TB) map[string]string {
 	return map[string]string{Label: t.Name(), labelRun: runName()}
 }

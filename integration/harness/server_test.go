@@ -22,7 +22,7 @@ func TestServerSurvivesKill(t *testing.T) {
 	t.Logf("started after %v", time.Since(began))
 	js := JetStream(t, s.URL)
 	outcomeStream(t, js, 1)
-	o := Watch(t, s.URL)
+	o := StartOracle(t, s.URL)
 	want := Expected{}
 	ctx := Context(t, time.Minute)
 	ends := []func(context.Context) error{s.Kill, s.Kill, s.Stop}
@@ -84,7 +84,7 @@ func TestClusterSurvives(t *testing.T) {
 	)
 	Check(t, err)
 	Check(t, c.AwaitCurrent(ctx))
-	o := Watch(t, c.URLs())
+	o := StartOracle(t, c.URLs())
 	want := Expected{}
 	store := func(n int) {
 		t.Helper()

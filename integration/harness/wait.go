@@ -2,7 +2,6 @@ package harness
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -50,9 +49,7 @@ func Check(t testing.TB, err error) {
 
 // try limits one attempt inside [Eventually] to d.
 func try(ctx context.Context, d time.Duration, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, d, errAttempt)
+	ctx, cancel := context.WithTimeoutCause(ctx, d, fmt.Errorf("the attempt did not end within %s", d))
 	defer cancel()
 	return f(ctx)
 }
-
-var errAttempt = errors.New("attempt timed out")

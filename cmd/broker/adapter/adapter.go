@@ -216,8 +216,8 @@ func (b *Broker) settle(op string, d broker.Delivery, how []byte) error {
 	return nil
 }
 
-// Claim implements [broker.Broker]. nats-server deletes a message of a work queue when the message is acknowledged, also
-// if the consumer has no such message in flight (consumer.go, processAckMsg). It then uses no other field of the
+// Claim implements [broker.Broker]. nats-server deletes a message of a work queue when it gets an acknowledgement,
+// also if the consumer has no such message in flight (consumer.go, processAckMsg). It then uses no other field of the
 // acknowledgement's subject.
 func (b *Broker) Claim(stream, consumer string, m broker.Message) broker.Delivery {
 	return broker.Delivery{

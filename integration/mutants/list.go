@@ -20,19 +20,19 @@ const (
 // Old texts are short, so that most changes of the source do not affect them.
 var mutants = []mutant{
 	{name: "request-first", removes: "a reservation before the poll", mode: modeSchedule, edits: []edit{
-		{"consumer/redelivery/reserve.go", "	taken, err := r.take(ctx, d, &next)\n", `	r.plan(d, &next, 0)
+		{"consumer/redelivery/reserve.go", "	takenOver, err := r.reserveNext(ctx, d, &next)\n", `	r.plan(d, &next, 0)
 	if next.Number > 0 {
 		return Poll, nil
 	}
-	taken, err := r.take(ctx, d, &next)
+	takenOver, err := r.reserveNext(ctx, d, &next)
 `},
 		{"consumer/redelivery/reserved.go", "	// The broker's clock may have been set forward since.\n",
 			`	if !d.Reserved() {
 		return ctx, func(q Request) {
 			r.ended(d, q)
 			next := newReservation(d.At.Generation, d.At.Number+1)
-			taken, err := r.take(context.WithoutCancel(ctx), d, &next)
-			if err == nil && d.Ack() == nil && !taken {
+			takenOver, err := r.reserveNext(context.WithoutCancel(ctx), d, &next)
+			if err == nil && d.Ack() == nil && !takenOver {
 				d.hold(next)
 			}
 		}
@@ -79,17 +79,21 @@ var mutants = []mutant{
 				"	Delete(ctx context.Context, stream string, sequence uint64) error\n"},
 		{"consumer/redelivery/redelivery.go", "	OverdueBroker\n}",
 			"	OverdueBroker\n	Delete(ctx context.Context, stream string, sequence uint64) error\n}"},
-		{"consumer/redelivery/reserved.go", "	tomb := reservation{Reserved: d.reserved.Reserved}\n",
+		{"consumer/redelivery/reserved.go", "	tomb := reservation{Reserved: d.next.Reserved}\n",
 			`	if true {
-		err := r.cfg.Broker.Delete(ctx, r.cfg.Namespace.StreamPolls(), d.reserved.Sequence)
+		err := r.cfg.Broker.Delete(ctx, r.cfg.Namespace.StreamPolls(), d.next.Sequence)
 		if errors.Is(err, broker.ErrNotFound) {
 			return nil
 		}
 		return err
 	}
-	tomb := reservation{Reserved: d.reserved.Reserved}
+	tomb := reservation{Reserved: d.next.Reserved}
 `},
 	}},
+	{name: "leave-undelivered", removes: "the search for messages that NATS does not deliver", mode: modeSchedule,
+		edits: []edit{
+			{"consumer/worker.go", "		pulls.Go(func() error { return w.watchUndelivered(pullCtx) })\n", ""},
+		}},
 	{name: "take-in-unstored", removes: "a stored reservation before a declared message is acknowledged",
 		mode: modeSchedule, edits: []edit{
 			{"consumer/redelivery/intake.go", "	verdict, wait, err := r.takeIn(ctx, d)\n",

@@ -20,7 +20,8 @@ const (
 // Old texts are short, so that most changes of the source do not affect them.
 var mutants = []mutant{
 	{name: "request-first", removes: "a reservation before the poll", mode: modeSchedule, edits: []edit{
-		{"consumer/redelivery/reserve.go", "	takenOver, err := r.reserveNext(ctx, d, &next)\n", `	r.plan(d, &next, 0)
+		{"consumer/redelivery/reserve.go", "	takenOver, err := r.reserveNext(ctx, d, &next)\n",
+			`	r.plan(d, &next, 0)
 	if next.Number > 0 {
 		return Poll, nil
 	}

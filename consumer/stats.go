@@ -35,6 +35,8 @@ type Stats struct {
 	RejectedReservations uint64
 	// StoredAgain counts overdue reservations that were stored again, see [redelivery.FindOverdue].
 	StoredAgain uint64
+	// Claimed counts stored messages that the broker did not deliver, and that this worker took to handle them.
+	Claimed uint64
 	// UnknownStatus counts answers with an unknown status that is not one of [Config.FailedStatuses].
 	UnknownStatus uint64
 	// DeliveryErrors counts deliveries that ended in an error (usually of the broker) or a panic; they are redelivered.
@@ -77,6 +79,7 @@ type counters struct {
 	polls, vendorFailures, waits          atomic.Uint64
 	dropped, notPolled, unknownStatus     atomic.Uint64
 	deliveryErrors, panics, storedAgain   atomic.Uint64
+	claimed                               atomic.Uint64
 }
 
 // Stats returns the counters.
@@ -93,6 +96,7 @@ func (w *Worker) Stats() Stats {
 		Dropped:           c.dropped.Load(),
 		NotPolled:         c.notPolled.Load(),
 		StoredAgain:       c.storedAgain.Load(),
+		Claimed:           c.claimed.Load(),
 		UnknownStatus:     c.unknownStatus.Load(),
 		DeliveryErrors:    c.deliveryErrors.Load(),
 		Panics:            c.panics.Load(),

@@ -61,6 +61,7 @@ func (w *Worker) claim(ctx context.Context, l *lane) (claimed int, err error) {
 			return claimed, nil // the lane is paused: a later search finds the rest
 		case l.undelivered <- w.broker.Claim(l.stream, l.name, *m):
 			claimed++
+			w.count.claimed.Add(1)
 		}
 		first = m.Sequence + 1
 	}

@@ -7,6 +7,7 @@ import (
 
 	"statusworker/cmd/broker/fake"
 	"statusworker/consumer"
+	"statusworker/integration/stage"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
@@ -26,9 +27,11 @@ func TestAcknowledgedMessagesThatAreKept(t *testing.T) {
 					a.Lost, a.Times = fake.Removal, 10_000
 					s.Fake.Inject(a)
 				}
-				s.Start()
-				s.Start()
+				workers := []*stage.Worker{s.Start(), s.Start()}
 				s.endsWhileMessagesAreKept()
+				if workers[0].Stats().Claimed+workers[1].Stats().Claimed == 0 {
+					t.Error("the workers claimed no message")
+				}
 			})
 		})
 	}

@@ -114,6 +114,8 @@ var (
 			"Reported by one worker for all.")
 	descStoredAgain = describe("reservations_stored_again_total",
 		"Overdue reservations that this worker stored again.")
+	descClaimed = describe("claimed_messages_total",
+		"Stored messages that the broker did not deliver, and that this worker took to handle them.")
 	descProgress = describe("progress_timestamp_seconds", "When the slowest loop last made progress.")
 )
 
@@ -189,6 +191,7 @@ func (s sink) counters(stats consumer.Stats, outcomes publisher.Stats) {
 	s.count(descUnknownStatus, stats.UnknownStatus)
 	s.count(descRejected, stats.RejectedReservations)
 	s.count(descStoredAgain, stats.StoredAgain)
+	s.count(descClaimed, stats.Claimed)
 	s.count(descDropped, stats.Dropped)
 	s.count(descErrors, stats.DeliveryErrors)
 	s.count(descPanics, stats.Panics)

@@ -23,8 +23,8 @@ const (
 	maxKnown = int(MaxPause / pauseEach)
 	// maxPassed limits the deliveries that probes pass over in one pause.
 	maxPassed = 64
-	// probeHandicap is how much longer than the others the lane whose probe failed waits for the next probe, so that
-	// another lane makes it if it has a due message.
+	// probeHandicap is an additional wait for the lane whose probe failed: another lane that has a due message then
+	// makes the next probe.
 	probeHandicap = 750 * time.Millisecond
 )
 
@@ -64,8 +64,8 @@ type Breaker struct {
 	// passed are those that probes have passed over in this pause.
 	passed            map[string]bool
 	shortest, longest time.Duration // poll intervals
-	// refusedQuiet is how long nothing must have succeeded before a worker pauses because the vendor refuses all. If
-	// nothing ever has, it is the shortest interval, counted from refusedFrom, the time of the first of these refusals.
+	// A worker pauses because the vendor refuses all only if the last success is at least refusedQuiet ago. If no poll
+	// has succeeded yet, it pauses when the first of these refusals (refusedFrom) is at least the shortest interval ago.
 	refusedQuiet time.Duration
 	refusedFrom  time.Time
 	// watched is since when the worker can distinguish refusals of one interaction from refusals of all. doubted means

@@ -148,7 +148,7 @@ func (c *consumer) deliver(m *message) broker.Delivery {
 	}
 }
 
-// arm lets AckWait begin at since, and end no sooner than least from now.
+// arm starts AckWait at the time since. It ends after AckWait, but not before the duration least has passed from now.
 func (c *consumer) arm(sequence uint64, o *outstanding, since time.Time, least time.Duration) {
 	o.since = since
 	o.armed++

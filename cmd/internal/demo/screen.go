@@ -38,7 +38,7 @@ func showPlain(ctx context.Context, w io.Writer, watch *watcher, title string) {
 		case <-ticker.C:
 			if v := watch.view(); v.polls+v.landed != last {
 				last = v.polls + v.landed
-				fmt.Fprintf(w, "%5.1f s  %d interactions declared, %s, %d of %d messages in %s\n",
+				fmt.Fprintf(w, "%5.1f s  %d interactions declared, %s, %d of %d expected messages in %s\n",
 					v.elapsed.Seconds(), v.declared, polls(v.polls), v.landed, v.expected, stream)
 			}
 		case <-ctx.Done():

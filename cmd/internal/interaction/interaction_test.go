@@ -65,7 +65,7 @@ func (l *looking) look(identifier string) interaction.Interaction {
 	return found[0]
 }
 
-// in requires a state and a problem.
+// in fails the test unless the interaction has this state and this problem.
 func (l *looking) in(identifier string, state lifecycle.State, problem interaction.Problem) interaction.Interaction {
 	l.T.Helper()
 	i := l.look(identifier)

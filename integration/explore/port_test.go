@@ -237,7 +237,8 @@ func (p port) InProgress(d broker.Delivery) error {
 func (p port) settle(kind fake.Op, d broker.Delivery, do func() error) error {
 	o := p.operation(kind, d.Stream, d.Subject)
 	o.delivery = d
-	o.keepable = kind == fake.Ack && p.x.world.Mode == consumer.Schedule
+	// A declared message that waits for another generation hides those behind it: see docs/reliability.md, limits.
+	o.keepable = kind == fake.Ack && p.x.world.Mode == consumer.Schedule && d.Stream == ns.StreamPolls()
 	o.do = func() (any, error) { return nil, do() }
 	return p.x.send(o)
 }

@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	verbose := flags.Bool("v", false, "print what each run has found")
 	var l limits
 	flags.IntVar(&l.seeds, "seeds", 10, "number of runs of a mutant; each begins with another seed")
-	flags.IntVar(&l.histories, "histories", 300, "maximum number of histories of a run")
+	flags.IntVar(&l.histories, "histories", 1000, "maximum number of histories of a run")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err

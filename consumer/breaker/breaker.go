@@ -65,7 +65,7 @@ type Breaker struct {
 	passed            map[string]bool
 	shortest, longest time.Duration // poll intervals
 	// A worker pauses because the vendor refuses all only if the last success is at least refusedQuiet ago. If no poll
-	// has succeeded yet, it pauses when the first of these refusals (refusedFrom) is at least the shortest interval ago.
+	// has succeeded yet, it pauses if the first of these refusals (refusedFrom) is at least the shortest interval ago.
 	refusedQuiet time.Duration
 	refusedFrom  time.Time
 	// watched is since when the worker can distinguish refusals of one interaction from refusals of all. doubted means

@@ -55,7 +55,7 @@ func (w *Worker) addLane(
 	l := &lane{
 		index: len(w.lanes), stream: stream, name: name, puller: w.broker.Puller(stream, name), settler: w.broker,
 		typ: t, filter: ">", interval: w.cfg.Intervals.Of(t), ackWait: state.AckWait, handle: handle,
-		undelivered: make(chan broker.Delivery, maxPull),
+		undelivered: make(chan broker.Delivery),
 	}
 	if t != "" {
 		if l.filter, err = w.cfg.Namespace.SubjectPattern(stream, t); err != nil {
@@ -181,8 +181,8 @@ func (w *Worker) takeSlots(ctx context.Context, l *lane, maxSlots int) int {
 	return n
 }
 
-// pullOnce takes up to n messages that the broker does not deliver or, if there are none, pulls up to n. It returns the
-// slots of those that did not arrive.
+// pullOnce takes a message that the broker does not deliver or, if there is none, pulls up to n. It returns the slots
+// of those that did not arrive.
 func (w *Worker) pullOnce(ctx context.Context, l *lane, n int, noWait, probe bool) (found int, err error) {
 	defer func() {
 		w.slots.give(l.index, n-found)
@@ -203,8 +203,10 @@ func (w *Worker) pullOnce(ctx context.Context, l *lane, n int, noWait, probe boo
 		w.deliveries.Add(1)
 		w.jobs <- job{ctx: ctx, lane: l, msg: msg, asked: asked, probe: probe}
 	}
-	for len(l.undelivered) > 0 && found < n { // only this goroutine receives
-		take(<-l.undelivered)
+	select {
+	case msg := <-l.undelivered:
+		take(msg)
+	default:
 	}
 	if found == 0 {
 		err = l.puller.Pull(n, wait, take)

@@ -37,46 +37,64 @@ func (w *Worker) watchUndelivered(ctx context.Context) error {
 	return nil
 }
 
-// claim passes the messages of a lane's consumer that the broker stores and does not deliver to the lane, which handles
-// them like others. Each has been stored for OverdueAfter. If another worker handles one, too, or if it is delivered
-// all the same, the reservations of package redelivery keep the second worker from polling.
+// claim passes the messages of a lane's consumer that the broker stores and does not deliver to the lane, one at a time,
+// and the lane handles them like others. Each has been stored for OverdueAfter. If another worker handles one, too, or
+// if it is delivered all the same, the reservations of package redelivery keep the second worker from polling.
 func (w *Worker) claim(ctx context.Context, l *lane) (claimed int, err error) {
-	m, err := w.undelivered(ctx, l, 1)
-	if err != nil || m == nil {
-		return 0, err
-	}
-	select {
-	case <-ctx.Done():
-		return 0, nil
-	case <-time.After(removedWithin):
-	}
-	for first := m.Sequence; ; {
-		if m, err = w.undelivered(ctx, l, first); err != nil || m == nil {
+	for last := uint64(0); ; {
+		m, err := w.undelivered(ctx, l)
+		if err != nil || m == nil || m.Sequence == last {
 			return claimed, err
+		}
+		if !wait(ctx, removedWithin) {
+			return claimed, nil
+		}
+		again, err := w.undelivered(ctx, l)
+		if err != nil || again == nil {
+			return claimed, err
+		}
+		if again.Sequence != m.Sequence {
+			continue
 		}
 		select {
 		case <-ctx.Done():
 			return claimed, nil
 		case <-time.After(2 * pullWait):
-			return claimed, nil // the lane is paused: a later search finds the rest
-		case l.undelivered <- w.broker.Claim(l.stream, l.name, *m):
+			return claimed, nil // the lane is paused: a later search finds the message
+		case l.undelivered <- w.broker.Claim(l.stream, l.name, *again):
 			claimed++
 			w.count.claimed.Add(1)
 		}
-		first = m.Sequence + 1
+		last = m.Sequence
+		if !wait(ctx, removedWithin) {
+			return claimed, nil
+		}
 	}
 }
 
-// undelivered returns the first stored message of a lane's consumer from a sequence on if the broker does not deliver
-// it: the consumer counts it as acknowledged, and it has been stored for OverdueAfter. Otherwise it returns nil.
-func (w *Worker) undelivered(ctx context.Context, l *lane, from uint64) (*broker.Message, error) {
-	// The consumer is read before the stream. Messages that are acknowledged by then are no longer stored when the
-	// stream is read, so they are not taken for undelivered ones.
+// wait reports whether a time has passed before ctx has ended.
+func wait(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// undelivered returns the first message of a lane's consumer if the consumer counts it as acknowledged, or nil. It also
+// returns nil if the consumer has more than maxPending messages, or if the message is younger than OverdueAfter.
+//
+// It reads from the beginning of the stream, where nats-server (fileStore.LoadNextMsg) uses its index of subjects. From
+// a later sequence on, it would read the whole stream, and publishes would wait for that.
+func (w *Worker) undelivered(ctx context.Context, l *lane) (*broker.Message, error) {
+	// Read the consumer before the stream: a message that the consumer has acknowledged is then gone from the stream,
+	// unless it is undelivered.
 	state, err := w.broker.Consumer(ctx, l.stream, l.name)
-	if err != nil || state.Pending > maxPending || !state.CountsAsAcked(from) {
+	if err != nil || state.Pending > maxPending || !state.CountsAsAcked(1) {
 		return nil, err
 	}
-	m, err := w.broker.Next(ctx, l.stream, l.filter, from)
+	m, err := w.broker.Next(ctx, l.stream, l.filter, 1)
 	if errors.Is(err, broker.ErrNotFound) {
 		return nil, nil
 	}

@@ -37,9 +37,9 @@ func (w *Worker) watchUndelivered(ctx context.Context) error {
 	return nil
 }
 
-// claim passes the messages of a lane's consumer that the broker stores and does not deliver to the lane, one at a time,
-// and the lane handles them like others. Each has been stored for OverdueAfter. If another worker handles one, too, or
-// if it is delivered all the same, the reservations of package redelivery keep the second worker from polling.
+// claim passes the messages of a lane's consumer that the broker stores and does not deliver to the lane, one at a
+// time, and the lane handles them like others. Each has been stored for OverdueAfter. If another worker handles one,
+// too, or if it is delivered all the same, the reservations of package redelivery keep the second worker from polling.
 func (w *Worker) claim(ctx context.Context, l *lane) (claimed int, err error) {
 	for last := uint64(0); ; {
 		m, err := w.undelivered(ctx, l)

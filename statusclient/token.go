@@ -210,7 +210,7 @@ func mask(b []byte, token string) bool {
 	return found
 }
 
-// maskEnd overwrites the beginning of a token at the end of b.
+// maskEnd overwrites the first part of the token if b ends with it, because it was cut off there.
 func maskEnd(b []byte, token string) {
 	for n := min(len(token), len(b)); n >= minMaskLength; n-- {
 		if end := b[len(b)-n:]; foldedPrefix(end, token[:n]) {

@@ -31,10 +31,5 @@ func (w *Worker) watchOverdue(ctx context.Context) error {
 // number. It returns false when ctx has ended.
 func (w *Worker) awaitSearch(ctx context.Context) bool {
 	every := w.cfg.OverdueAfter / 2 * time.Duration(max(1, w.fleet.LiveWorkers()))
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(every/2 + time.Duration(w.cfg.Jitter()*float64(every))):
-		return true
-	}
+	return wait(ctx, every/2+time.Duration(w.cfg.Jitter()*float64(every)))
 }

@@ -503,7 +503,7 @@ func (x *engine) takesEffect(o *operation, f Fate) {
 	}
 	value, err := o.do()
 	if f.Keeps {
-		x.oracle.keeps(o.id, o.delivery.Message)
+		x.oracle.keeps(o.id, o.delivery.Sequence)
 	}
 	if failed := (*broker.Error)(nil); errors.As(err, &failed) && answers(err) {
 		x.say("", fmt.Sprintf("  %v", errors.Join(failed.Kind, failed.Cause)))

@@ -107,21 +107,14 @@ type stored struct {
 	replays  time.Time
 	// unclear: an outcome that decides about this declared message was deleted before it was taken in.
 	unclear bool
-	// kept: the broker has recorded its acknowledgement, and kept it.
+	// kept: it is a due message, and the broker has recorded its acknowledgement, and kept it.
 	kept bool
 }
 
-// keeps records that the broker has kept a message that it has recorded as acknowledged.
-func (o *oracle) keeps(id string, m broker.Message) {
-	l := o.interactions[id]
-	if l == nil {
-		return
-	}
-	if s := l.polls[m.Sequence]; s != nil && s.Subject == m.Subject {
-		s.kept = true
-	}
-	for _, s := range l.declared {
-		s.kept = s.kept || s.Sequence == m.Sequence && s.Subject == m.Subject
+// keeps records that the broker has kept a due message that it has recorded as acknowledged.
+func (o *oracle) keeps(id string, sequence uint64) {
+	if l := o.interactions[id]; l != nil && l.polls[sequence] != nil {
+		l.polls[sequence].kept = true
 	}
 }
 

@@ -32,9 +32,6 @@ func (o *oracle) calm(now time.Time) {
 	for _, l := range o.interactions {
 		interval := o.longest(l)
 		promised, wait, polled, kept := now, interval+promptly, false, false
-		for _, d := range l.declared {
-			kept = kept || d.kept && !d.removed
-		}
 		for _, p := range l.polls {
 			kept = kept || p.kept
 			polled = polled || !p.reserved.Tombstone
